@@ -11,9 +11,9 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.parameters import is_positive
 from s4signal.estimators.segments import read_windows, score_windows
 from s4signal.estimators.streams import resolve_time_first
-from s4signal.estimators.validation import check_chunk, given_targets, is_unknown
+from s4signal.estimators.validation import check_chunk, given_targets
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import check_positive
+from s4signal.signals.checks import check_positive, is_unknown
 from s4signal.signals.clock import Clock
 from s4signal.signals.epochs import Samples, cut_epoch, epoch_samples
 from s4signal.signals.lazy import Case, with_metadata

@@ -155,8 +155,13 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         how: dict[str, Any] = {"sfreq": self.sfreq_, "sampling": self._sampling}
         cases = make_cases(signals, self._standardizer, visit=lambda i, case: check_observed(case, i), **how)
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64  # the precision of X
-        run = lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps)  # noqa: E731
-        bands = extract_features(run, cases, max_samples=MAX_SAMPLES, dtype=dtype, device=torch.device("cpu"))
+        bands = extract_features(
+            lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps),
+            cases,
+            max_samples=MAX_SAMPLES,
+            dtype=dtype,
+            device=torch.device("cpu"),
+        )
         steps = finite_outputs([bands.load(index).data for index in range(len(bands))])
         if getattr(X, "ndim", 1) > 1:
             return np.stack(steps)

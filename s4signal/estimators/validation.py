@@ -12,7 +12,7 @@ from s4signal.errors import ShapeError
 from s4signal.estimators.montage import in_order_of_fit
 from s4signal.estimators.parameters import is_positive
 from s4signal.signals import Signal, Signals
-from s4signal.signals.checks import as_float_array, case_name, check_positive, in_full_scale, scale_pcm
+from s4signal.signals.checks import as_float_array, case_name, check_positive, in_full_scale, is_unknown, scale_pcm
 from s4signal.signals.clock import warn_of_clocks, warn_of_no_rate, warn_of_short_sounds
 
 Outputs = TypeVar("Outputs", bound=Any)
@@ -241,11 +241,6 @@ def known_targets(y: Any) -> Any:
         if isinstance(label, list | tuple | set):
             raise ValueError(f"y holds {label!r} (case {case}); for tags pass MultiLabelBinarizer().fit_transform(y).")
     return y
-
-
-def is_unknown(label: Any) -> bool:
-    """Whether a label is None, NaN, or pandas' NaT or NA; a comparison with NA is neither true nor false."""
-    return not isinstance(label, str) and str(label) in ("None", "nan", "NaT", "<NA>")
 
 
 def check_length(y: NDArray[Any], X: Signals) -> None:

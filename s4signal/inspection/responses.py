@@ -14,6 +14,7 @@ from s4signal.ssm import impulse_response
 Real = npt.NDArray[np.float64]
 _N = 2048  # samples of a kernel
 _MOST_FILTERS = 32  # drawn of a bank
+_MOST_POLES = 4000  # points
 
 
 class FrequencyResponseDisplay(Display):
@@ -198,9 +199,6 @@ def _bank(model: Any) -> tuple[Real, Real, Real, float]:
     return centers, bandwidths, np.concatenate(orders).astype(np.float64), (model.sfreq_ or 1.0) / 2
 
 
-_MOST = 4000  # points
-
-
 class PolesDisplay(Display):
     """Poles of a fitted model: frequency and time constant (decay to 1/e) of each mode.
 
@@ -268,7 +266,7 @@ class PolesDisplay(Display):
         return cls(frequency=frequency, time_constant=time_constant, part=part, units=units_of(model)).plot(ax=ax)
 
     def _draw(self, ax: Any) -> None:
-        kept = np.random.default_rng(0).permutation(len(self.frequency))[:_MOST]
+        kept = np.random.default_rng(0).permutation(len(self.frequency))[:_MOST_POLES]
         parts = np.unique(self.part)
         for i, name in enumerate(parts):
             members = kept[self.part[kept] == name]

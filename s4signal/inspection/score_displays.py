@@ -100,11 +100,8 @@ class GroupScoresDisplay(Display):
         ValueError
             If the three differ in length, or a group is missing.
         """
-        y, predicted, owner = (
-            np.asarray(y_true),
-            np.asarray(y_pred),
-            one_group_each(groups, np.size(groups)).astype(str),
-        )
+        y, predicted = np.asarray(y_true), np.asarray(y_pred)
+        owner = one_group_each(groups, np.size(groups)).astype(str)
         if not len(y) == len(predicted) == len(owner):
             lengths = f"{len(y)}, {len(predicted)} and {len(owner)}"
             raise ShapeError(f"y_true, y_pred and groups must be of one length, got {lengths}.")

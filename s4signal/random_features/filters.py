@@ -19,6 +19,8 @@ from s4signal.ssm import cascade_tables
 from s4signal.ssm.carry import carry
 
 Floats = NDArray[np.float64]
+_MOST_CHANNELS = 9  # largest number of channels in one spatial filter
+_COMPONENTS = 12  # largest number of channels without a reduction to principal components
 
 _LONGEST = 64  # samples, longest hop in training
 _BLOCK = 32  # samples: in longer blocks most of the product is zeros, shorter blocks have many states
@@ -128,10 +130,6 @@ def filter_frames(
         frames = torch.baddbmm(product[..., :width], entering.flatten(1, 2), bank.out)
         frames = frames.view(F, rows, -1, 2, block // hop).transpose(2, 3).flatten(3)
         yield start, frames[..., : math.ceil((n_times - start) / hop)]
-
-
-_MOST_CHANNELS = 9  # largest number of channels in one spatial filter
-_COMPONENTS = 12  # largest number of channels without a reduction to principal components
 
 
 def draw_spatial_filters(

@@ -12,7 +12,7 @@ import numpy as np
 from s4signal.errors import RecordingError
 from s4signal.signals.audio_file import OnError, Skipped, check_on_error, skip_or_raise
 from s4signal.signals.audio_layout import Layout, Row, nfc
-from s4signal.signals.checks import check_file, few
+from s4signal.signals.checks import check_file, few, is_unknown
 from s4signal.signals.labelled import LabelledSignals, assemble
 from s4signal.signals.table import Table
 
@@ -158,8 +158,7 @@ def texts_of(table: Table, name: str) -> list[str]:
     items = list(table.columns[name])
     if (several := next((item for item in items if isinstance(item, list | dict)), None)) is not None:
         raise RecordingError(f"{table.name}, column {name}: {several!r} is not a single string. Pass tags as y.")
-    texts = ["" if item is None or str(item) in ("NaT", "<NA>") or item != item else str(item) for item in items]
-    return [text.strip() for text in texts]  # NaN is not equal to itself
+    return ["" if is_unknown(item) else str(item).strip() for item in items]
 
 
 def _row(table: Table, i: int, root: Path, cells: Sequence[str], columns: Sequence[str | None]) -> Row:

@@ -18,6 +18,7 @@ FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 PathOrText: TypeAlias = str | PathLike[str]
 AUDIO_SFREQ = 4000.0  # Hz: one or two channels of a plain array at this rate or above are audio
 _PCM = {"u1": (128, 2**7), "i1": (0, 2**7), "i2": (0, 2**15), "i4": (0, 2**31)}  # zero level and full scale
+MISSING = ("None", "nan", "NaT", "<NA>")  # missing values of data frames and arrays, as text
 _FAR_TOO_WIDE = 100  # channels per sample in time; probes of 384 channels are cut to some 80 samples
 _LARGEST_GRID, _PER_SAMPLE = 1_000_000, 1000  # points always allowed, and more per sample
 # Largest ratio between the median gap of times and 1 / sfreq. Gaps and dropped samples widen it; milliseconds passed
@@ -38,6 +39,11 @@ def optional(package: str, purpose: str, extra: str = "") -> Any:
 def as_numpy(data: Any) -> Any:
     """Convert a tensor on any device, with or without gradient, to an array; return anything else unchanged."""
     return data.detach().cpu().numpy() if hasattr(data, "requires_grad") else data
+
+
+def is_unknown(label: Any) -> bool:
+    """Whether a label is None, NaN, or pandas' NaT or NA; a comparison with NA is neither true nor false."""
+    return not isinstance(label, str) and str(label) in MISSING
 
 
 def as_float_array(data: Any, name: str = "X") -> FloatArray:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
 from s4signal.signals.case import Signal
-from s4signal.signals.checks import case_name, object_array
+from s4signal.signals.checks import MISSING, case_name, object_array
 from s4signal.signals.clock import without_regular_times
 from s4signal.signals.lazy import Case
 
@@ -28,7 +28,6 @@ _COMMON = {
         "[case.data for case in signals].",
     ),
 }
-_MISSING = ("None", "nan", "<NA>", "NaT")  # missing values as text
 
 
 class CaseList:
@@ -167,14 +166,14 @@ class CaseList:
 def text_of(case: Case, key: str) -> str:
     """Return an entry of the metadata as text, such as the subject, which can be 0; "" if it is unknown."""
     text = str(case.metadata.get(key, ""))
-    return "" if text in _MISSING else text
+    return "" if text in MISSING else text
 
 
 def one_group_each(groups: Any, n: int, of: str = "case") -> npt.NDArray[Any]:
     """Return given groups as an array (n,); refuse another number of them, and missing ones."""
     if np.shape(groups) != (n,):
         raise ShapeError(f"groups must have shape ({n},), one group per {of}, got {np.shape(groups)}.")
-    if missing := [i for i, group in enumerate(groups) if str(group) in _MISSING]:
+    if missing := [i for i, group in enumerate(groups) if str(group) in MISSING]:
         raise ValueError(
             f"groups holds no group of {of} {missing[0]}, but {list(groups)[missing[0]]!r} ({len(missing)} such), as "
             f"where a merged table has no row: give each {of} its group, or leave it out."

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from s4signal.errors import RecordingError, ShapeError
-from s4signal.signals.checks import FloatArray, check_file, few
+from s4signal.signals.checks import MISSING, FloatArray, check_file, few
 
-_EMPTY = {"", "nan", "None", "NaT", "<NA>"}  # missing values of a data frame, as text
+_EMPTY = {"", *MISSING}
 _NO_NUMBER = _EMPTY | {"NA", "N/A", "n/a", "null", "NULL"}
 
 

@@ -11,6 +11,8 @@ from torch.nn.functional import conv1d, pad
 from s4signal.ssm.systems import DiagonalSystem, Pair, SharedSystem, System, check_signal, mirrored
 from s4signal.ssm.tables import block_tables
 
+_LONGEST_SUM = 32  # samples ahead: for more, an FFT is faster, forward and backward
+
 
 def _vandermonde(Lambda_bar: Pair, n_times: int) -> Pair:
     """Return the powers 0 ... n_times - 1 of poles on a new last axis."""
@@ -51,9 +53,8 @@ def impulse_response(system: System, n_times: int) -> Tensor:
     """
     if n_times < 1:
         raise ValueError(f"n_times={n_times} must be at least 1.")
-    if isinstance(
-        system, DiagonalSystem
-    ):  # K_l = 2 Re sum_n C_n B_n Lambda_n^l (Gu, Goel, Gupta, Ré, 2022, equation 6)
+    if isinstance(system, DiagonalSystem):
+        # K_l = 2 Re sum_n C_n B_n Lambda_n^l (Gu, Goel, Gupta, Ré, 2022, equation 6)
         weights = system.C.times(system.B_bar).unsqueeze(-1)
         return 2.0 * _vandermonde(system.Lambda_bar, n_times).times(weights).re.sum(1)
     if isinstance(system, SharedSystem):
@@ -110,9 +111,6 @@ def circular_convolution(kernel: Tensor, u: Tensor) -> Tensor:
     spectrum = torch.einsum(paths, torch.fft.rfft(kernel), torch.fft.rfft(u, n=n))
     y: Tensor = torch.fft.irfft(spectrum, n=n)[..., : u.shape[-1]]
     return y
-
-
-_LONGEST_SUM = 32  # samples ahead: for more, an FFT is faster, forward and backward
 
 
 def cut_off(system: System, n_ahead: int) -> System:
