@@ -92,19 +92,21 @@ def fit_ridge(
     *,
     shared_scale: Set[str] = frozenset(),
     preferred: str | None = None,
+    doubtful: Set[str] = frozenset(),
     subsets: Sequence[NDArray[np.bool_]] = (),
 ) -> Ridge:
     """Fit coefficients; the loss of left-out cases selects the penalty and the blocks.
 
     Blocks (n, p_i) are scaled to equal total variance; in blocks of ``shared_scale``, features keep their relative
-    scale. Only ``preferred`` is used unless other blocks are clearly better. Each of ``subsets`` (p,) has coefficients.
+    scale. Only ``preferred`` is used unless other blocks are clearly better, and ``doubtful`` ones only if better by a
+    standard error. Each of ``subsets`` (p,) has coefficients.
     """
     targets, case_weights = left_out.targets, left_out.weights
     with solver_threads(len(targets)):
         moments = {name: _moments(part, case_weights, shared=name in shared_scale) for name, part in blocks.items()}
         root = np.sqrt(case_weights)[:, None]
         rows = {name: _scaled(part, *moments[name], root) for name, part in blocks.items()}
-        chosen = _choose_blocks(rows, left_out, rng, preferred)
+        chosen = _choose_blocks(rows, left_out, rng, preferred, doubtful)
         X = np.concatenate([part for name, part in rows.items() if name in chosen], axis=1)
         columns = np.concatenate([np.full(part.shape[1], name in chosen) for name, part in rows.items()])
         best = _choose_on_some(X, left_out, rng)
@@ -181,9 +183,13 @@ def _choose_on_some(X: NDArray[np.floating], left_out: LeftOut, rng: np.random.R
 
 
 def _choose_blocks(
-    rows: Mapping[str, NDArray[np.floating]], left_out: LeftOut, rng: np.random.RandomState, preferred: str | None
+    rows: Mapping[str, NDArray[np.floating]],
+    left_out: LeftOut,
+    rng: np.random.RandomState,
+    preferred: str | None,
+    doubtful: Set[str],
 ) -> frozenset[str]:
-    """Select blocks by greedy forward selection, as long as the left-out loss decreases."""
+    """Select blocks by greedy forward selection, as long as the left-out loss decreases; see `fit_ridge`."""
     n, names = len(left_out.targets), [name for name, part in rows.items() if part.shape[1]]
     some = np.arange(n) if n <= _MOST_TO_CHOOSE else np.sort(rng.permutation(n)[:_MOST_TO_CHOOSE])
     grams = {name: rows[name][some] @ rows[name][some].T for name in names}
@@ -197,23 +203,29 @@ def _choose_blocks(
     def mean_loss(chosen: frozenset[str]) -> float:
         return float(np.average(losses(chosen), weights=few.weights))
 
-    chosen = frozenset[str]()
-    while more := [chosen | {name} for name in names if name not in chosen]:
-        best = min(more, key=mean_loss)
-        if chosen and mean_loss(best) >= mean_loss(chosen):
-            break
-        chosen = best
+    def best_of(names: Sequence[str]) -> frozenset[str]:
+        chosen = frozenset[str]()
+        while more := [chosen | {name} for name in names if name not in chosen]:
+            best = min(more, key=mean_loss)
+            if chosen and mean_loss(best) >= mean_loss(chosen):
+                break
+            chosen = best
+        return chosen
+
+    chosen, every = best_of([name for name in names if name not in doubtful]), best_of(names)
+    if not chosen or _clearly_less(losses(every), losses(chosen), few.weights, errors=1.0):
+        chosen = every
     if preferred in names and not _clearly_less(losses(chosen), losses(frozenset({preferred})), few.weights):
         return frozenset({preferred})
     return chosen
 
 
-def _clearly_less(ones: Floats, others: Floats, case_weights: Floats) -> bool:
-    """Return whether losses are smaller than others by more than twice the standard error of the difference."""
+def _clearly_less(ones: Floats, others: Floats, case_weights: Floats, errors: float = 2.0) -> bool:
+    """Return whether losses are smaller than others by more than so many standard errors of the difference."""
     gain = others - ones
     mean = np.average(gain, weights=case_weights)
     spread = np.sqrt(np.average((gain - mean) ** 2, weights=case_weights))
-    return bool(mean > 2.0 * spread / np.sqrt(case_weights.sum()))
+    return bool(mean > errors * spread / np.sqrt(case_weights.sum()))
 
 
 class RidgeSums:

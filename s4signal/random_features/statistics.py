@@ -5,7 +5,7 @@ by block, is enough for any length. Statistics are mappings by name, from sums o
 Shapes: F oscillators with J spatial filters each, C channels, K components, W windows (the first is the whole case).
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from s4signal.random_features.combinations import FilterCombinations, soft_above
-from s4signal.random_features.covariances import log_energy, log_euclidean, sum_of_products
+from s4signal.random_features.covariances import log_energy, log_euclidean, matrix_log, sum_of_products
 from s4signal.random_features.filters import LONGEST_HOP, SpatialFilters, filter_frames
 
 STATISTICS = ("means", "ppv", "combinations", "energies")
@@ -56,7 +56,7 @@ class PooledStatistics:
     scales: Tensor
     sfreq: float
     n_windows: int
-    shrinkage: float  # of covariances
+    shrinkage: float | None  # of covariances before their logarithm; None: no logarithm
     combinations: FilterCombinations | None = None
     _tables: dict[Any, dict[Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
@@ -165,10 +165,17 @@ class PooledStatistics:
     def enter(self, table: dict[str, Tensor], places: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> None:
         """Write the statistics of some oscillators, from means over frames, to their rows of a table."""
         for name, part in means.items():
-            value = part
-            if name == "energies":
-                value = log_energy(part) if name in self.windowed else log_euclidean(part, self.shrinkage)
+            value = self.described(part) if name == "energies" else part
             table[name][:, places[name]] = value.to(table[name])
+
+    def described(self, energies: Tensor, *, logarithm: Callable[[Tensor], Tensor] = matrix_log) -> Tensor:
+        """Return features of energies (n, F, W) of one channel, or of covariances (n, E, K, K)."""
+        if "energies" in self.windowed:
+            return log_energy(energies)
+        if self.shrinkage is None:
+            row, column = torch.triu_indices(*energies.shape[-2:])
+            return energies[..., row, column]
+        return log_euclidean(energies, self.shrinkage, logarithm=logarithm)
 
     def finished(self, table: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the final statistics of n cases by name.

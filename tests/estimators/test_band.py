@@ -38,7 +38,7 @@ def test_oscillators_and_narrow_bands_lie_within_the_band():
     assert BAND[0] <= found.min() < 5
     assert 35 < found.max() <= BAND[1]
     assert (bound.time_constants_[bound.frequencies_ == 0] <= 1 / (2 * np.pi * BAND[0]) + 1e-9).all()
-    narrow = bound.feature_map_.bands.frequencies_hz.numpy()
+    narrow = bound.feature_map_.contrasts["narrow bands"].frequencies_hz.numpy()
     assert BAND[0] < narrow.min() < narrow.max() < BAND[1]
     assert np.diff(narrow).max() < 1.0
 

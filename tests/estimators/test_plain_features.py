@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from s4signal import Signals
 from s4signal.estimators.features.drawing import FeatureOptions
-from s4signal.estimators.features.plain import PlainRegression, PlainRegressionSteps, matrix_log
+from s4signal.estimators.features.plain import PlainRegression, PlainRegressionSteps, eliminate, matrix_log
 from s4signal.estimators.features.recordings import Recordings, TrainingCases
 from s4signal.estimators.features.regression import FeatureRegression, fit_regression
 from s4signal.random_features.covariances import log_euclidean
@@ -85,3 +85,9 @@ def test_matrix_log_equals_the_eigendecomposition():
     for shrinkage in (0.01, 0.05):
         plain = log_euclidean(A, shrinkage, logarithm=partial(matrix_log, shrinkage=shrinkage))
         assert_allclose(plain.numpy(), log_euclidean(A, shrinkage).numpy(), rtol=0, atol=1e-8)
+
+
+def test_elimination_solves_positive_definite_systems(rng):
+    A = torch.from_numpy(rng.standard_normal((4, 5, 5)))
+    A, B = A @ A.mT + 0.1 * torch.eye(5), torch.from_numpy(rng.standard_normal((4, 5, 2)))
+    torch.testing.assert_close(eliminate(A, B), torch.linalg.solve(A, B))

@@ -260,6 +260,18 @@ def test_losses_are_clearly_less_by_more_than_two_standard_errors(spread, clearl
     assert _clearly_less(np.zeros(100), others, np.ones(100)) == clearly
 
 
+@pytest.mark.parametrize(("noise", "used"), [(0.3, True), (2.0, False)])
+def test_a_doubtful_block_is_used_only_if_it_is_clearly_better(noise, used):
+    rng = np.random.default_rng(1)
+    y = rng.standard_normal((60, 1))
+    blocks = {"usual": y + rng.standard_normal((60, 1)), "other": y + noise * rng.standard_normal((60, 1))}
+    fits = [fit_ridge(blocks, LeftOut(y, np.ones(60)), rng, doubtful=doubtful) for doubtful in (set(), {"other"})]
+    assert "other" in fits[0].blocks
+    assert ("other" in fits[1].blocks) == used
+    alone = fit_ridge({"other": blocks["other"]}, LeftOut(y, np.ones(60)), rng, doubtful={"other"})
+    assert alone.blocks == ("other",)
+
+
 def test_overlapping_fits_restore_the_number_of_blas_threads():
     second_began, first_ended = Event(), Event()
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s4signal.estimators.features.feature_map import FeatureMap
+from s4signal.random_features.contrast import NARROW_BANDS
 
 
 def feature_names(features: FeatureMap, channels: Sequence[str]) -> NDArray[np.object_]:
@@ -72,10 +73,11 @@ def _energies(
     K, F = len(bank.components), len(bank.hops)
     components = channels if len(channels) == K else [f"component {k + 1}" for k in range(K)]
     pairs = [f"{components[i]} x {components[k]}, whole" for i in range(K) for k in range(i, K)]
+    n_bands, contrast = len(features.contrasts[NARROW_BANDS].hops), "log covariance relative to neighbouring bands"
     owners = [oscillators[k] for k in np.flatnonzero(bank.has_covariance.numpy()).tolist()]
     names = [f"log covariance, {oscillator}, {pair}" for oscillator in owners for pair in pairs]
-    contrast = "log covariance relative to neighbouring bands"
-    return names + [f"{contrast}, {oscillator}, {pair}" for oscillator in oscillators[F:] for pair in pairs]
+    names += [f"{contrast}, {band}, {pair}" for band in oscillators[F : F + n_bands] for pair in pairs]
+    return names + [f"power relative to neighbouring lines, {line}, whole" for line in oscillators[F + n_bands :]]
 
 
 def _spatial_filter(weights: NDArray[np.floating], channels: Sequence[str]) -> str:

@@ -58,6 +58,9 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
       :math:`\mathrm{Re} \langle (h_i * x) (h_i * x)^* \rangle` of the channels or of 12 principal components;
     - narrow bands, for several channels: the same in up to 40 evenly spaced bands below the frequency that bounds 99 %
       of the power, minus half the mean of eight neighbours on either side;
+    - spectral lines, for several channels: :math:`\mathrm{tr}(N^{-1} S) / C` for the covariance S in each of up to 320
+      bands, as narrow as the shortest case allows, and N in the bands around it. These are the power of constant
+      frequencies, such as flicker, relative to the noise around them, whatever the mixture of the channels;
     - observation summaries, if most values are missing: mean, recency-weighted mean, last value and number of
       observations per channel.
 
@@ -77,9 +80,9 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
     >>> X = np.random.default_rng(0).standard_normal((5, 2, 100))
     >>> features = S4RandomFeatures(n_oscillators=8, sfreq=50, random_state=0)
     >>> features.fit_transform(X).shape
-    (5, 1036)
+    (5, 1081)
     >>> features.transform(X[:, :, ::2], sfreq=25).shape
-    (5, 1036)
+    (5, 1081)
     """
 
     feature_map_: FeatureMap

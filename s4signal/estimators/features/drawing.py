@@ -16,7 +16,7 @@ from s4signal.estimators.parameters import check_band
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, check_squares, survey
 from s4signal.random_features.combinations import draw_combinations, normal_quantiles
-from s4signal.random_features.contrast import narrow_bands, power_bandwidth
+from s4signal.random_features.contrast import contrast_banks
 from s4signal.random_features.filters import (
     draw_oscillators,
     draw_spatial_filters,
@@ -84,13 +84,14 @@ def draw_feature_map(
         data[np.isnan(data)] = 0.0  # channels without observations
     rate, shortest, dtype = sfreq or 1.0, float(signals.lengths[used].min()), PRECISIONS[options.precision]
     components = principal_components(cases, few_weights, signals.n_channels)
-    oscillators, bands = _draw_oscillators(options, components, rate, shortest, rng), None
+    oscillators, contrasts = _draw_oscillators(options, components, rate, shortest, rng), {}
     if signals.n_channels > 1:
-        bandwidth_hz = power_bandwidth(cases, rate, longest=int(calibration.signals.lengths.max()))
-        how = {"shortest": shortest, "longest_hop": shortest / (_FRAMES * options.n_windows)}
-        bands = narrow_bands(bandwidth_hz, len(components), sfreq=rate, dtype=dtype, band_hz=options.band_hz, **how)
+        longest_hop, band_hz = shortest / (_FRAMES * options.n_windows), options.band_hz
+        contrasts = contrast_banks(
+            cases, len(components), sfreq=rate, shortest=shortest, longest_hop=longest_hop, dtype=dtype, band_hz=band_hz
+        )
     summaries, fill = ObservationSummaries.fit(found.take(used), weights[used]), np.empty(0)
-    drawn = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, dtype, recordings.timed, fill)
+    drawn = FeatureMap(standardizer, oscillators, contrasts, summaries, sfreq, dtype, recordings.timed, fill)
     oscillators = oscillators.calibrated(_weighted_batches(drawn, calibration, few_weights))
     return Drawn(replace(drawn, oscillators=oscillators), calibration, few_weights, found)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from s4signal.estimators.features.recordings import Recordings
 from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import FURTHEST, Standardizer, warn_of_differences
 from s4signal.estimators.survey import Survey, relative_periods
-from s4signal.random_features.contrast import contrast_exists, neighbour_contrast
+from s4signal.random_features.contrast import CONTRASTS, contrast_exists
 from s4signal.random_features.statistics import STATISTICS, PooledStatistics, feature_blocks
 from s4signal.signals import Signal
 
@@ -80,8 +81,8 @@ def _mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> NDArray
     return np.asarray((values * weights).sum(1) / np.where(total > 0, total, 1.0))
 
 
-NARROW_BANDS, OBSERVATIONS = "narrow bands", "observation summaries"
-BLOCKS = (*STATISTICS, NARROW_BANDS, OBSERVATIONS)
+OBSERVATIONS = "observation summaries"
+BLOCKS = (*STATISTICS, *CONTRASTS, OBSERVATIONS)
 
 _BATCH_SAMPLES = 2**21  # numbers in a batch of cases
 _BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
@@ -89,18 +90,13 @@ _BATCH_OUTPUTS = 2**16  # cases x channels x oscillators in a batch
 Blocks = dict[str, NDArray[np.floating]]
 
 
-def statistics_of(wanted: Set[str]) -> tuple[Set[str], Set[str]]:
-    """Return the statistics of the oscillators and of the narrow bands that feature blocks need."""
-    return wanted & {*STATISTICS}, {"energies"} if NARROW_BANDS in wanted else frozenset()
-
-
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Standardised channels, frozen oscillators, narrow bands (for several channels) and observation summaries."""
+    """Standardised channels, frozen oscillators, contrasts (for several channels) and observation summaries."""
 
     standardizer: Standardizer
     oscillators: PooledStatistics
-    bands: PooledStatistics | None
+    contrasts: Mapping[str, PooledStatistics]  # by block
     summaries: ObservationSummaries | None
     sfreq: float | None  # Hz, at training
     dtype: torch.dtype  # of the arithmetic
@@ -109,8 +105,13 @@ class FeatureMap:
 
     @property
     def banks(self) -> list[PooledStatistics]:
-        """Oscillators, and narrow bands if there are several channels."""
-        return [self.oscillators] if self.bands is None else [self.oscillators, self.bands]
+        """Oscillators, and the banks of contrasts if there are several channels."""
+        return [self.oscillators, *self.contrasts.values()]
+
+    def needed(self, wanted: Set[str]) -> list[Set[str]]:
+        """Return the statistics of each bank that feature blocks need."""
+        contrasts = [{"energies"} if name in wanted else frozenset[str]() for name in self.contrasts]
+        return [wanted & {*STATISTICS}, *contrasts]
 
     @property
     def frequencies(self) -> NDArray[np.float64]:
@@ -140,7 +141,7 @@ class FeatureMap:
         """Oscillator index of each feature, (n_features,); the highest frequency of a combination, -1 for summaries."""
         bank, sizes = self.oscillators, self.sizes
         F, J, _ = bank.spatial_filters.shape
-        every, n_bands = np.arange(F), 0 if self.bands is None else len(self.bands.hops)
+        every, first = np.arange(F), np.cumsum([len(bank.hops) for bank in self.banks])
         segmented = np.repeat(every[bank.has_segment_means.numpy()], 2 * J * bank.n_windows)
         highest = np.take_along_axis(self.members, self.frequencies[self.members].argmax(1)[:, None], 1)[:, 0]
         owners = {
@@ -148,7 +149,7 @@ class FeatureMap:
             "ppv": every,
             "combinations": highest,
             "energies": every[bank.has_covariance.numpy()],
-            NARROW_BANDS: F + np.arange(n_bands),
+            **{name: np.arange(*ends) for name, ends in zip(self.contrasts, pairwise(first), strict=True)},
             OBSERVATIONS: np.array([-1]),
         }
         sizes["means"] -= len(segmented)
@@ -176,12 +177,11 @@ class FeatureMap:
         ``warn`` if cases differ from training: other units, another reference, a dead channel.
         """
         rows: Blocks = {}
-        needed = statistics_of(wanted)
         stats = np.full((len(recordings.signals), recordings.signals.n_channels + 1), np.nan)
         for indices, x, lengths, rate, summaries in self.batches(recordings, stats):
             parts = [
                 bank.pool(self.input(bank, x), lengths, rate=rate, wanted=names)
-                for bank, names in zip(self.banks, needed, strict=False)
+                for bank, names in zip(self.banks, self.needed(wanted), strict=True)
             ]
             named = self._named(parts, summaries)
             rows = rows or {name: np.empty((len(stats), p.shape[1]), p.dtype) for name, p in named.items()}
@@ -192,10 +192,10 @@ class FeatureMap:
         return rows
 
     def input(self, bank: PooledStatistics, x: Tensor) -> Tensor:
-        """Return the input of a bank from channels (C, ...): the channels, or their components for narrow bands."""
+        """Return the input of a bank from channels (C, ...): the channels, or their components for contrasts."""
         components = self.oscillators.components
-        narrow = bank is self.bands and len(components) < len(x)
-        return torch.tensordot(components, x, dims=1) if narrow else x
+        reduced = bank is not self.oscillators and len(components) < len(x)
+        return torch.tensordot(components, x, dims=1) if reduced else x
 
     def concatenated(self, pooled: Sequence[Mapping[str, Tensor]]) -> NDArray[np.floating]:
         """Concatenate the pooled statistics of the banks, (n, n_features), without summaries."""
@@ -229,12 +229,12 @@ class FeatureMap:
             yield indices, x, torch.from_numpy(lengths[indices]), float(rate), np.array(summaries)
 
     def _named(self, pooled: Sequence[Mapping[str, Tensor]], summaries: NDArray[np.float64]) -> Blocks:
-        drawn, *narrow = pooled
+        drawn, *others = pooled
         named = {name: block.numpy() for name, block in feature_blocks(drawn).items()}
-        if narrow:
-            energies = narrow[0]["energies"]
-            absent = bool(energies.isnan().all())  # a stream computes only the wanted blocks
-            named[NARROW_BANDS] = (energies if absent else neighbour_contrast(energies)).flatten(1).numpy()
+        for name, part in zip(self.contrasts, others, strict=True):
+            kind, energies = CONTRASTS[name], part["energies"]
+            absent = bool(energies.isnan().all())  # only the wanted blocks are computed
+            named[name] = (energies[..., : kind.size] if absent else kind.compare(energies)).flatten(1).numpy()
         if self.summaries is not None:
             named[OBSERVATIONS] = summaries.astype(named["means"].dtype)
         return named

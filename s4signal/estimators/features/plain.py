@@ -1,7 +1,7 @@
 """A regression on pooled statistics in plain operations on real tensors, for export at the training rate."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from s4signal.estimators.features.feature_map import statistics_of
 from s4signal.estimators.features.regression import FeatureRegression
 from s4signal.nn.prefix_sum import BLOCK, Carry, cut, doublings, first, shifted
-from s4signal.random_features.contrast import neighbour_contrast
-from s4signal.random_features.covariances import log_energy, log_euclidean
+from s4signal.random_features.contrast import CONTRASTS, LINES, line_contrast
 from s4signal.random_features.running import groups_by_hop, joined, joined_bank
 from s4signal.random_features.statistics import (
     SEGMENTS,
@@ -44,7 +42,7 @@ class PlainRegression(nn.Module):
         tensors = (nn.Buffer(torch.as_tensor(array, dtype=torch.float64)) for array in arrays)
         self.low, self.high, self.mean, self.weights, self.offset = tensors
         self.used = nn.Buffer(torch.from_numpy(np.searchsorted(computed, rule.used)))
-        pairs = zip(self.feature_map.banks, statistics_of(blocks), strict=False)
+        pairs = zip(self.feature_map.banks, self.feature_map.needed(blocks), strict=True)
         self.banks = nn.ModuleList(_Bank(bank, wanted, longest) for bank, wanted in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,13 +53,14 @@ class PlainRegression(nn.Module):
         """Return each bank with its input."""
         x = x.to(self.feature_map.dtype)
         banks = self.feature_map.banks
-        return [(own, self.feature_map.input(bank, x)) for own, bank in zip(self.banks, banks, strict=False)]
+        return [(own, self.feature_map.input(bank, x)) for own, bank in zip(self.banks, banks, strict=True)]
 
     def _predict(self, means: Sequence[Sequence[Table]]) -> Tensor:
         tables = [bank.table(part) for bank, part in zip(self.banks, means, strict=True)]
         blocks = [tables[0][name].flatten(1) for name in STATISTICS if name in tables[0]]
-        if len(tables) > 1 and tables[1]:
-            blocks.append(neighbour_contrast(tables[1]["energies"]).flatten(1))
+        for name, table in zip(self.feature_map.contrasts, tables[1:], strict=True):
+            compare = partial(line_contrast, solve=eliminate) if name == LINES else CONTRASTS[name].compare
+            blocks += [compare(table["energies"]).flatten(1)] if table else []
         x = torch.cat([block.double() for block in blocks], 1)[:, self.used]
         return torch.matmul(x.maximum(self.low).minimum(self.high) - self.mean, self.weights) + self.offset
 
@@ -169,10 +168,8 @@ class _Group(nn.Module):
         """Return the statistics that `PooledStatistics.enter` stores."""
         means = self.statistics.averaged(sums, ends)
         if "energies" in means:
-            shrinkage, energies = self.statistics.shrinkage, means["energies"]
-            log: Callable[[Tensor], Tensor] = partial(matrix_log, shrinkage=shrinkage)
-            windowed = "energies" in self.statistics.windowed
-            means["energies"] = log_energy(energies) if windowed else log_euclidean(energies, shrinkage, logarithm=log)
+            log = partial(matrix_log, shrinkage=self.statistics.shrinkage or 0.0)
+            means["energies"] = self.statistics.described(means["energies"], logarithm=log)
         return means
 
 
@@ -225,8 +222,15 @@ def matrix_log(covariance: Tensor, *, shrinkage: float) -> Tensor:
     nodes, weights = (torch.from_numpy(part)[:, None, None] for part in np.polynomial.legendre.leggauss(n_nodes))
     rest = (covariance / centre - eye).unsqueeze(-3)
     steps = 0.5 * (nodes + 1.0) * rest
-    X = torch.cat([eye + steps, rest.expand_as(steps)], -1)
-    for k in range(K):  # elimination without pivoting: the matrices are positive definite
-        X = X - (X[..., k : k + 1] - eye[:, k : k + 1]) * (X[..., k : k + 1, :] / X[..., k : k + 1, k : k + 1])
-    logarithm: Tensor = (0.5 * weights * X[..., K:]).sum(-3) + centre.log() * eye
+    X = eliminate(eye + steps, rest.expand_as(steps))
+    logarithm: Tensor = (0.5 * weights * X).sum(-3) + centre.log() * eye
     return logarithm
+
+
+def eliminate(A: Tensor, B: Tensor) -> Tensor:
+    """Solve A X = B for positive definite matrices A (..., K, K), by elimination without pivoting."""
+    K = A.shape[-1]
+    X, eye = torch.cat([A, B], -1), torch.eye(K, dtype=A.dtype)
+    for k in range(K):
+        X = X - (X[..., k : k + 1] - eye[:, k : k + 1]) * (X[..., k : k + 1, :] / X[..., k : k + 1, k : k + 1])
+    return X[..., K:]

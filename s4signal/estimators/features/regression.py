@@ -12,7 +12,6 @@ from torch import Tensor
 from s4signal.errors import ModelFileError
 from s4signal.estimators.features.drawing import draw_feature_map
 from s4signal.estimators.features.feature_map import (
-    NARROW_BANDS,
     OBSERVATIONS,
     Blocks,
     FeatureMap,
@@ -23,6 +22,7 @@ from s4signal.estimators.model_file import State
 from s4signal.estimators.standardizer import Standardizer
 from s4signal.estimators.survey import Survey, relative_periods
 from s4signal.random_features.combinations import FilterCombinations
+from s4signal.random_features.contrast import CONTRASTS, LINES
 from s4signal.random_features.left_out import ALPHAS, Floats, LeftOut, Loss, squared_errors
 from s4signal.random_features.ridge import Ridge, Rule, fit_ridge
 from s4signal.random_features.statistics import PooledStatistics
@@ -123,8 +123,9 @@ def fit_regression(
             {name: block[rows] for name, block in blocks.items()},
             LeftOut(targets(some), weights, alphas, groups, squared_errors if groups is None else loss),
             rng,
-            shared_scale={NARROW_BANDS},  # large variance in a narrow band is not noise
+            shared_scale=CONTRASTS.keys(),  # large variance in a narrow band is not noise
             preferred=OBSERVATIONS,
+            doubtful=frozenset({LINES}),
             subsets=octave_subsets(feature_map),
         )
 
@@ -165,8 +166,8 @@ def map_state(features: FeatureMap, seed: int) -> State:
     state = State({"revision": _REVISION, "seed": seed, "timed": features.timed}, {"fill": features.fill})
     state = state.nest("standardizer", features.standardizer.to_state())
     state = state.nest("oscillators", _bank_state(features.oscillators))
-    if features.bands is not None:
-        state = state.nest("bands", _bank_state(features.bands))
+    for name, bank in features.contrasts.items():
+        state = state.nest(CONTRASTS[name].part, _bank_state(bank))
     if features.summaries is not None:
         state = state.nest("summaries", features.summaries.to_state())
     return state
@@ -179,13 +180,15 @@ def map_from_state(state: State, n_channels: int, sfreq: float | None, precision
     standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
     dtype, summaries = PRECISIONS[precision], None
     oscillators = _bank_from_state(state.part("oscillators"), n_channels, sfreq or 1.0, dtype)
-    bands = None
-    if n_channels > 1:
-        bands = _bank_from_state(state.part("bands"), len(oscillators.components), sfreq or 1.0, dtype)
+    contrasts = {
+        name: _bank_from_state(state.part(kind.part), len(oscillators.components), sfreq or 1.0, dtype)
+        for name, kind in CONTRASTS.items()
+        if kind.part in state.plain  # files of older versions have no lines
+    }
     if "summaries" in state.plain:
         summaries = ObservationSummaries.from_state(state.part("summaries"), n_channels)
     fill, timed = state.array("fill", None), state.value("timed", bool)
-    features = FeatureMap(standardizer, oscillators, bands, summaries, sfreq, dtype, timed, fill)
+    features = FeatureMap(standardizer, oscillators, contrasts, summaries, sfreq, dtype, timed, fill)
     if len(fill) != sum(features.sizes.values()):
         raise ModelFileError("its parts are of models of different sizes.")
     return features, state.value("seed", int, low=0)
@@ -241,7 +244,7 @@ def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.d
         sfreq=sfreq,
         # The feature map checks sizes; narrow bands have no spatial filters and no windows.
         n_windows=state.value("n_windows", int, low=1, high=2**20 if J > 0 else 1),
-        shrinkage=state.value("shrinkage", float, low=0.0),
+        shrinkage=state.value("shrinkage", float, None, low=0.0),
         combinations=combinations,
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4signal.estimators.features.feature_map import BLOCKS, FeatureMap, statistics_of
+from s4signal.estimators.features.feature_map import BLOCKS, FeatureMap
 from s4signal.estimators.streams import LinearInterpolator, SignalStream
 from s4signal.estimators.validation import check_stream_rate
 from s4signal.random_features.running import RunningStatistics
@@ -28,7 +28,7 @@ class FeatureStream(SignalStream):
         self, feature_map: FeatureMap, finish: Finish, *, period: float, wanted: Set[str] = frozenset(BLOCKS)
     ) -> None:
         self._feature_map, self._finish = feature_map, finish
-        banks = zip(feature_map.banks, statistics_of(wanted), strict=False)
+        banks = zip(feature_map.banks, feature_map.needed(wanted), strict=True)
         self._running = [RunningStatistics(bank, rate=period, wanted=names) for bank, names in banks]
         # A channel that misses samples alone could need interpolation from any time before.
         super().__init__(feature_map.standardizer, missing="whole")

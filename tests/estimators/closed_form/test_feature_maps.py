@@ -55,12 +55,14 @@ def test_an_impulse_response_decays_to_1_e_in_the_time_constant():
     np.testing.assert_allclose(np.exp(-2 * np.pi * bandwidths_hz * features.time_constants_), 1 / np.e)
 
 
-@pytest.mark.parametrize(("n_times", "n_bands"), [(2, 1), (40, 18), (1000, 40)])
-def test_narrow_bands_are_no_closer_than_the_frequency_resolution(n_times, n_bands):
+@pytest.mark.parametrize(("n_times", "n_bands", "n_lines"), [(2, 1, 0), (35, 15, 0), (40, 18, 18), (1000, 40, 320)])
+def test_bands_and_lines_are_no_closer_than_the_frequency_resolution(n_times, n_bands, n_lines):
     X = np.random.default_rng(0).standard_normal((6, 2, n_times))
-    frequencies = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X).frequencies_[4:]
-    assert len(frequencies) == n_bands
-    assert np.diff(frequencies).min(initial=100.0) >= 99.0 / n_times
+    features = S4RandomFeatures(n_oscillators=4, sfreq=100.0).fit(X)
+    bands, lines = features.frequencies_[4 : 4 + n_bands], features.frequencies_[4 + n_bands :]
+    assert len(lines) == features.feature_map_.sizes.get("spectral lines", 0) == n_lines
+    for frequencies in (bands, lines):
+        assert np.diff(frequencies).min(initial=100.0) >= 99.0 / n_times
 
 
 def test_components_and_thresholds_count_cases_by_their_weights(rng):
@@ -117,3 +119,16 @@ def test_names_tell_window_and_part_of_the_values(rng):
     assert (features.transform(X)[:, low_pass["cos"]] != 0).any()
     unrated = S4RandomFeatures(**SMALL).fit(X).get_feature_names_out()
     assert all("cycles/sample" in name and " samples" in name for name in unrated)
+
+
+def test_flicker_of_new_people_is_classified_whatever_their_mixture_of_channels():
+    rng = np.random.default_rng(0)
+    people, y, times = np.repeat(np.arange(5), 12), np.arange(60) % 3, np.arange(512) / 128
+    flicker = np.sin(2 * np.pi * np.array([13.0, 14.0, 15.0])[y][:, None] * times + rng.uniform(0, 6, (60, 1)))
+    noise = np.cumsum(rng.standard_normal((60, 4, 512)), 2)
+    noise -= noise.mean(2, keepdims=True)
+    mixtures = rng.standard_normal((5, 4, 4))[people]
+    X = mixtures @ (noise / noise.std() + 0.1 * flicker[:, None] * [[1.0], [0.0], [0.0], [0.0]])
+    model = S4RidgeClassifier(sfreq=128.0, random_state=0).fit(X[:48], y[:48], groups=people[:48])
+    assert "spectral lines" in model.ridge_.blocks
+    assert model.score(X[48:], y[48:]) > 0.9

@@ -106,7 +106,7 @@ def test_epochs_set_rate_and_channel_names():
     model = S4RidgeClassifier(**SMALL).fit(epochs, y)
     assert model.sfreq_ == 60.0
     assert model.ch_names_ == ["C3", "C4"]
-    assert "C4" in model.features_.get_feature_names_out()[-1]
+    assert any("C3 x C4" in name for name in model.features_.get_feature_names_out())
 
 
 def test_cases_of_unequal_length_are_classified():
@@ -195,7 +195,10 @@ def test_feature_names_contain_frequency_time_constant_statistic_and_channels():
     assert len(names) == len(set(names)) == features.transform(X).shape[1]
     frequency, tau = features.frequencies_[3], features.time_constants_[3]
     assert any(name.startswith("mean of cos") and f"{frequency:.4g} Hz, {tau:.4g} s" in name for name in names)
-    assert names[-1].endswith("C4 x C4, whole")
+    lines = features.feature_map_.sizes["spectral lines"]
+    assert names[-lines - 1].endswith("C4 x C4, whole")
+    line, tau = features.frequencies_[-1], features.time_constants_[-1]
+    assert names[-1] == f"power relative to neighbouring lines, {line:.4g} Hz, {tau:.4g} s, whole"
     slow = [name for name in names if name.startswith("mean of") and name.endswith("part 4 of 4")]
     assert 0 < len(slow) < sum(name.startswith("mean of") and name.endswith("whole") for name in names)
     assert any(name.startswith("PPV at") and name.endswith("C4, part 4 of 4") for name in names)
@@ -248,7 +251,8 @@ def test_many_channels_are_reduced_to_components():
     features = S4RandomFeatures(**SMALL).fit(X)
     names = features.get_feature_names_out()
     assert features.transform(X).shape == (40, len(names))
-    assert "component 12 x component 12" in names[-1]
+    lines = features.feature_map_.sizes["spectral lines"]
+    assert "component 12 x component 12" in names[-lines - 1]
 
 
 def test_describe_reports_band_memory_features_and_penalty():

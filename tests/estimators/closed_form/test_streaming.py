@@ -163,7 +163,9 @@ def test_invalid_chunks_and_models_are_refused():
         timed.stream()
 
 
-@pytest.mark.parametrize("wanted", [{"means", "ppv"}, {"combinations"}, {"energies"}, {"narrow bands", "means"}])
+@pytest.mark.parametrize(
+    "wanted", [{"means", "ppv"}, {"combinations"}, {"energies"}, {"narrow bands", "means"}, {"spectral lines"}]
+)
 def test_unused_feature_blocks_are_not_computed_in_a_stream(wanted, monkeypatch):
     rng = np.random.default_rng(0)
     fitted = S4RandomFeatures(n_oscillators=8, precision="64", random_state=0).fit(rng.standard_normal((6, 3, 200)))
@@ -179,4 +181,4 @@ def test_unused_feature_blocks_are_not_computed_in_a_stream(wanted, monkeypatch)
         output = some.push(chunk)
         read = np.isin(blocks, list(wanted))
         np.testing.assert_array_equal(output[read], values[read])
-        assert np.isnan(output[np.isin(blocks, list({"energies", "narrow bands"} - wanted))]).all()
+        assert np.isnan(output[np.isin(blocks, list({"energies", "narrow bands", "spectral lines"} - wanted))]).all()

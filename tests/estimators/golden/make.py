@@ -26,6 +26,7 @@ MODELS = {
     "networks_classifier": lambda: S4Classifier(**SMALL, n_networks=2, pooling="attention", readout="pooled"),
     "regressor": lambda: S4Regressor(**SMALL, kernel="s5", bidirectional=False),
     "ridge_classifier": lambda: S4RidgeClassifier(**FEW),
+    "lines_classifier": lambda: S4RidgeClassifier(**FEW, sfreq=64.0, band_hz=(1.0, 28.0)),
     "ridge_regressor": lambda: S4RidgeRegressor(**FEW),
 }
 
