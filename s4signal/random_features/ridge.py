@@ -99,7 +99,7 @@ def fit_ridge(
 
     Blocks (n, p_i) are scaled to equal total variance; in blocks of ``shared_scale``, features keep their relative
     scale. Only ``preferred`` is used unless other blocks are clearly better, and ``doubtful`` ones only if better by a
-    standard error. Each of ``subsets`` (p,) has coefficients.
+    standard error (by two where groups are left out). Each of ``subsets`` (p,) has coefficients.
     """
     targets, case_weights = left_out.targets, left_out.weights
     with solver_threads(len(targets)):
@@ -213,19 +213,27 @@ def _choose_blocks(
         return chosen
 
     chosen, every = best_of([name for name in names if name not in doubtful]), best_of(names)
-    if not chosen or _clearly_less(losses(every), losses(chosen), few.weights, errors=1.0):
+    # A few people can agree by chance.
+    errors = 1.0 if few.groups is None else 2.0
+    if not chosen or _clearly_less(losses(every), losses(chosen), few, errors):
         chosen = every
-    if preferred in names and not _clearly_less(losses(chosen), losses(frozenset({preferred})), few.weights):
+    if preferred in names and not _clearly_less(losses(chosen), losses(frozenset({preferred})), few, 2.0):
         return frozenset({preferred})
     return chosen
 
 
-def _clearly_less(ones: Floats, others: Floats, case_weights: Floats, errors: float = 2.0) -> bool:
-    """Return whether losses are smaller than others by more than so many standard errors of the difference."""
-    gain = others - ones
+def _clearly_less(ones: Floats, others: Floats, left_out: LeftOut, errors: float) -> bool:
+    """Return whether losses are smaller than others by more than so many standard errors of the difference.
+
+    Cases that are left out together are not independent: the standard error is then that over their groups.
+    """
+    gain, case_weights, groups = others - ones, left_out.weights, left_out.groups
     mean = np.average(gain, weights=case_weights)
-    spread = np.sqrt(np.average((gain - mean) ** 2, weights=case_weights))
-    return bool(mean > errors * spread / np.sqrt(case_weights.sum()))
+    squares = case_weights * (gain - mean) ** 2
+    if groups is not None:
+        n = len(np.unique(groups))
+        squares = n / (n - 1) * np.bincount(groups, case_weights * (gain - mean)) ** 2
+    return bool(mean > errors * np.sqrt(squares.sum()) / case_weights.sum())
 
 
 class RidgeSums:

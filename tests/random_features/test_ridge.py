@@ -257,7 +257,17 @@ def test_groups_of_similar_cases_need_a_larger_penalty(rng):
 @pytest.mark.parametrize(("spread", "clearly"), [(4.9, True), (5.1, False)])
 def test_losses_are_clearly_less_by_more_than_two_standard_errors(spread, clearly):
     others = 1.0 + spread * np.tile([1.0, -1.0], 50)  # the mean is 1, its standard error a tenth of the spread
-    assert _clearly_less(np.zeros(100), others, np.ones(100)) == clearly
+    few = LeftOut(np.zeros((100, 1)), np.ones(100))
+    assert _clearly_less(np.zeros(100), others, few, 2.0) == clearly
+
+
+@pytest.mark.parametrize(("spread", "clearly"), [(1.9, True), (2.1, False)])
+def test_the_standard_error_is_that_over_groups_left_out_together(spread, clearly):
+    # Five groups, in which the gain is 1 plus or minus a few spreads: the standard error is half the spread.
+    groups = np.repeat(np.arange(5) + 3, 20)
+    few = LeftOut(np.zeros((100, 1)), np.ones(100), groups=groups)
+    others = 1.0 + spread * np.array([-1.0, -1.0, 0.0, 1.0, 1.0])[groups - 3] * np.sqrt(5) / 2
+    assert _clearly_less(np.zeros(100), others, few, 1.0) == clearly
 
 
 @pytest.mark.parametrize(("noise", "used"), [(0.3, True), (2.0, False)])

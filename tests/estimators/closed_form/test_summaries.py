@@ -10,6 +10,7 @@ from s4signal.estimators.features.feature_map import ObservationSummaries
 from s4signal.estimators.model_file import read_model, write_model
 from s4signal.estimators.survey import relative_periods, survey
 from s4signal.inspection import BandImportanceDisplay
+from s4signal.random_features.left_out import LeftOut
 from s4signal.random_features.ridge import _clearly_less
 
 __all__: list[str] = []
@@ -205,12 +206,16 @@ def test_file_with_another_feature_revision_is_refused(tmp_path, revision):
         S4RidgeRegressor.load(tmp_path / "old.s4")
 
 
+def left_out(case_weights):
+    return LeftOut(np.zeros((len(case_weights), 1)), case_weights)
+
+
 def test_clearly_less_treats_integer_weights_as_repeated_cases():
     rng = np.random.default_rng(0)
     ones, gain, counts = rng.random(30), rng.normal(0.5, 1.0, 30), rng.integers(1, 4, 30)
     repeated = [np.repeat(errors, counts) for errors in (ones, ones + gain)]
     for shift in np.linspace(-1.0, 1.0, 21):
-        weighted = _clearly_less(ones, ones + gain + shift, counts.astype(float))
-        assert weighted == _clearly_less(repeated[0], repeated[1] + shift, np.ones(counts.sum()))
-    assert not _clearly_less(ones, ones, np.ones(30))
-    assert _clearly_less(ones, ones + 1.0, np.ones(30))
+        weighted = _clearly_less(ones, ones + gain + shift, left_out(counts.astype(float)), 2.0)
+        assert weighted == _clearly_less(repeated[0], repeated[1] + shift, left_out(np.ones(counts.sum())), 2.0)
+    assert not _clearly_less(ones, ones, left_out(np.ones(30)), 2.0)
+    assert _clearly_less(ones, ones + 1.0, left_out(np.ones(30)), 2.0)
