@@ -213,9 +213,7 @@ def _choose_blocks(
         return chosen
 
     chosen, every = best_of([name for name in names if name not in doubtful]), best_of(names)
-    # A few people can agree by chance.
-    errors = 1.0 if few.groups is None else 2.0
-    if not chosen or _clearly_less(losses(every), losses(chosen), few, errors):
+    if not chosen or _clearly_less(losses(every), losses(chosen), few, 1.0 if few.groups is None else 2.0):
         chosen = every
     if preferred in names and not _clearly_less(losses(chosen), losses(frozenset({preferred})), few, 2.0):
         return frozenset({preferred})
@@ -228,12 +226,12 @@ def _clearly_less(ones: Floats, others: Floats, left_out: LeftOut, errors: float
     Cases that are left out together are not independent: the standard error is then that over their groups.
     """
     gain, case_weights, groups = others - ones, left_out.weights, left_out.groups
-    mean = np.average(gain, weights=case_weights)
-    squares = case_weights * (gain - mean) ** 2
+    mean = float(np.average(gain, weights=case_weights))
+    squares = float(case_weights @ (gain - mean) ** 2)
     if groups is not None:
-        n = len(np.unique(groups))
-        squares = n / (n - 1) * np.bincount(groups, case_weights * (gain - mean)) ** 2
-    return bool(mean > errors * np.sqrt(squares.sum()) / case_weights.sum())
+        n, sums = len(np.unique(groups)), np.bincount(groups, case_weights * (gain - mean))
+        squares = n / (n - 1) * float(sums @ sums)
+    return mean > errors * float(np.sqrt(squares) / case_weights.sum())
 
 
 class RidgeSums:
