@@ -230,7 +230,7 @@ def _clearly_less(ones: Floats, others: Floats, left_out: LeftOut, errors: float
     squares = float(case_weights @ (gain - mean) ** 2)
     if groups is not None:
         n, sums = len(np.unique(groups)), np.bincount(groups, case_weights * (gain - mean))
-        squares = n / (n - 1) * float(sums @ sums)
+        squares = n / max(n - 1, 1) * float(sums @ sums)
     return mean > errors * float(np.sqrt(squares) / case_weights.sum())
 
 
