@@ -36,7 +36,7 @@ class S4RandomFeatures(StreamMixin, NamedFeaturesMixin, TransformerMixin, Signal
     ----------
     n_features_in_, n_channels_in_, ch_names_, sfreq_ : as those of `S4RidgeClassifier`
         Channels and their names, and the sampling rate in Hz.
-    frequencies_, time_constants_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands,)
+    frequencies_, time_constants_ : ndarray (n_oscillators,), for several channels (n_oscillators + n_bands + n_lines,)
         Centre frequencies in Hz and time constants in seconds; in cycles per sample and samples if no rate is known.
     oscillators_ : ndarray (n_features,)
         Index of the oscillator of each feature (the highest frequency of a combination); -1 for observation summaries.
