@@ -152,8 +152,13 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         signals = check_signals(self, X, sfreq=sfreq)
         signals = check_times(signals, self.sfreq_, timed=self._sampling.times)
         self._check_durations(signals)
-        how: dict[str, Any] = {"sfreq": self.sfreq_, "sampling": self._sampling}
-        cases = make_cases(signals, self._standardizer, visit=lambda i, case: check_observed(case, i), **how)
+        cases = make_cases(
+            signals,
+            self._standardizer,
+            sfreq=self.sfreq_,
+            sampling=self._sampling,
+            visit=lambda index, case: check_observed(case, index),
+        )
         dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64  # the precision of X
         bands = extract_features(
             lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps),

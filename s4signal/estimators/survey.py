@@ -143,9 +143,21 @@ def survey(
         digests += [_digest(case)] if hashed else []
         if visit is not None:
             visit(index, case)
-    known = signals.lengths, signals.sfreqs, np.nan_to_num(shift), _median(gaps), signals.ch_names, tuple(digests)
-    columns: list[Any] = [*map(np.array, zip(*rows, strict=True)), *known]
-    return Survey(*columns)
+    n_observed, sums_of, squares_of, n_present, spans_s, common = map(np.array, zip(*rows, strict=True))
+    return Survey(
+        n_observed=n_observed,
+        sums=sums_of,
+        squares=squares_of,
+        n_present=n_present,
+        spans_s=spans_s,
+        common=common,
+        lengths=signals.lengths,
+        sfreqs=signals.sfreqs,
+        shift=np.nan_to_num(shift),
+        median_gap=_median(gaps),
+        ch_names=signals.ch_names,
+        digests=tuple(digests),
+    )
 
 
 def spread(data: NDArray[np.floating]) -> tuple[Floats, float]:

@@ -167,8 +167,9 @@ class RidgeEstimator(StreamMixin, SavedMixin, SignalEstimator):
         """Draw the feature map and fit; return the cases of the regression and their features by block."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
-        how: dict[str, Any] = {"targets": self._measured, "alphas": self._alphas(), "loss": self._loss}
-        solved = fit_regression(self, cases, rng, seed=seed, **how)
+        solved = fit_regression(
+            self, cases, rng, seed=seed, targets=self._measured, alphas=self._alphas(), loss=self._loss
+        )
         self._keep(solved.regression, seed)
         self._finish_fit(solved.cases.targets, solved.cases.weights)
         return solved.cases, solved.blocks

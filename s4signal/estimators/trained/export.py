@@ -183,8 +183,15 @@ def _onnx(program: Any, names: dict[str, list[str]], metadata: dict[str, Any]) -
     from onnxscript import optimizer
 
     # The exporter's own rules replace 1e-10 by 0, but a logarithm has such a floor.
-    how: dict[str, Any] = {"opset_version": _OPSET, "dynamo": True, "optimize": False, "verbose": False}
-    made: Any = torch.onnx.export(program, input_names=names["inputs"], output_names=names["outputs"], **how)
+    made: Any = torch.onnx.export(
+        program,
+        input_names=names["inputs"],
+        output_names=names["outputs"],
+        opset_version=_OPSET,
+        dynamo=True,
+        optimize=False,
+        verbose=False,
+    )
     for simplify in (optimizer.inline, optimizer.fold_constants, optimizer.remove_unused_nodes):
         simplify(made.model)
     made.model.metadata_props["s4signal"] = json.dumps(metadata)

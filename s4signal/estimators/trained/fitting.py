@@ -91,9 +91,10 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         validation = None if held_out is None else self._prepare(held_out, seed, device, trains=False)[0]
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
-        how: dict[str, Any] = {"schedule": schedule, "parts": (data, held_out), "given": (X, y), "owner": owner}
-        how["offsets_without"] = None if self.warm_start or validation is not None else offsets_without
-        self._train(cases, validation, seed, device, **how)
+        without = None if self.warm_start or validation is not None else offsets_without
+        self._train(
+            cases, validation, seed, device, without, schedule, parts=(data, held_out), given=(X, y), owner=owner
+        )
 
     def _fit_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
         """Fit for one more epoch."""
@@ -157,9 +158,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
     def _split(self, data: LabelledCases, seed: int, defaults: Defaults) -> Split:
         """Hold out validation cases as ``early_stopping`` requires."""
         labels = data.targets if self._stratified and data.targets.ndim == 1 else None
-        how = {"early_stopping": self.early_stopping, "fraction": self.validation_fraction, "seed": seed}
-        to_the_end = trains_to_the_end(self.frontend, defaults)
-        return split_cases(labels, data.groups, n=len(data.signals), to_the_end=to_the_end, **how)
+        return split_cases(
+            labels,
+            data.groups,
+            n=len(data.signals),
+            early_stopping=self.early_stopping,
+            fraction=self.validation_fraction,
+            seed=seed,
+            to_the_end=trains_to_the_end(self.frontend, defaults),
+        )
 
     def _initialise(self, data: LabelledCases, seed: int, defaults: Defaults) -> None:
         """Fit the statistics of channels and targets, and build a network."""
@@ -198,17 +205,24 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             data = data._replace(signals=in_memory(data.signals))
             if refit:
                 given = data._replace(targets=self._standardised(data.targets))
-                settings = {"classifies": self._stratified, "precision": self.precision, "seed": seed}
-                self._readout, offsets, without = fit_readout(given, self._plan, self._standardizer, **settings)
+                plan, classifies = self._plan, self._stratified
+                self._readout, offsets, without = fit_readout(
+                    given, plan, self._standardizer, classifies=classifies, precision=self.precision, seed=seed
+                )
             elif self._readout is not None:
                 offsets = self._readout.scores(data.signals)
-        how: dict[str, Any] = {"sfreq": self.sfreq_, "sampling": self._plan.sampling, "found": data.found}
-        how |= {"weights": data.weights, "targets": self._target_tensor(data.targets)}
-        changes = sample_changes(self._plan.augmentation) if trains else ()
-        cases = make_cases(data.signals, self._standardizer, changes=changes, **how)
-        options = inference_options(self, self._plan, device)
-        how = {"first": first, "budget_gb": self.memory_budget_gb}
-        prepared = prepare_training(self.network_, cases, options, self._plan, seed, **how)
+        cases = make_cases(
+            data.signals,
+            self._standardizer,
+            sfreq=self.sfreq_,
+            sampling=self._plan.sampling,
+            found=data.found,
+            weights=data.weights,
+            targets=self._target_tensor(data.targets),
+            changes=sample_changes(self._plan.augmentation) if trains else (),
+        )
+        options, budget_gb = inference_options(self, self._plan, device), self.memory_budget_gb
+        prepared = prepare_training(self.network_, cases, options, self._plan, seed, first=first, budget_gb=budget_gb)
         return replace(prepared, offsets=offsets), without
 
     def _train(
@@ -217,9 +231,9 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         validation: Cases | None,
         seed: int,
         device: torch.device,
-        *,
         offsets_without: OffsetsWithout | None,
         schedule: Schedule,
+        *,
         parts: tuple[LabelledCases, LabelledCases | None],
         given: tuple[Any, Any],
         owner: Any,
@@ -238,10 +252,15 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
                 task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=owner)
                 return end_task(owner, task, given, learned=vars(self), n_iter=line["epoch"], network=network)
 
-            how: dict[str, Any] = {"loss": self._loss, "options": options, "score": self._score_outputs}
-            how |= {"on_epoch": on_epoch} if hasattr(owner, "_skl_callbacks") else {}
-            learned, held_out = stacking.learned(cases), stacking.learned(validation)
-            result = fit_network(self.network_, learned, validation=held_out, **how)
+            result = fit_network(
+                self.network_,
+                stacking.learned(cases),
+                loss=self._loss,
+                options=options,
+                score=self._score_outputs,
+                validation=stacking.learned(validation),
+                on_epoch=on_epoch if hasattr(owner, "_skl_callbacks") else None,
+            )
             if self._readout is not None:
                 fitted = self._readout, self._plan, result.network
                 self._readout, self._plan = stacking.settle(*fitted, shares, validation)

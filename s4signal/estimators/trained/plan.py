@@ -288,7 +288,13 @@ def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     given = plan.frontend == "module"
     bank = copy.deepcopy(module) if given else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S, plan.band_hz)
-    subtraction = "active" if bank.output == "log" else "case" if plan.sees_all else "running"
-    how: dict[str, Any] = {"mean_subtraction": subtraction, "floor_db": plan.floor_db, "causal": not plan.sees_all}
-    how |= {"n_groups": plan.stack["n_networks"], "augmentations": feature_changes(plan.augmentation)}
-    return FilterBankFrontend(plan.n_channels, d_model, bank=bank, **how)
+    return FilterBankFrontend(
+        plan.n_channels,
+        d_model,
+        bank=bank,
+        mean_subtraction="active" if bank.output == "log" else "case" if plan.sees_all else "running",
+        floor_db=plan.floor_db,
+        causal=not plan.sees_all,
+        n_groups=plan.stack["n_networks"],
+        augmentations=feature_changes(plan.augmentation),
+    )

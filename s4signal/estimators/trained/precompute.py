@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import FileIO
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -120,9 +120,14 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, bu
     """Return the features of cases; the cases themselves if the front end has none, or learns them."""
     if not frontend.precomputable:
         return cases
-    how: dict[str, Any] = {"max_samples": options.max_samples, "device": options.device, "budget_gb": budget_gb}
-    how["features"] = lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate))
-    return extract_features(cases=cases, dtype=PRECISIONS[options.precision], **how)
+    return extract_features(
+        lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)),
+        cases,
+        max_samples=options.max_samples,
+        dtype=PRECISIONS[options.precision],
+        device=options.device,
+        budget_gb=budget_gb,
+    )
 
 
 def precompute_versions(
@@ -157,8 +162,8 @@ def precompute_versions(
 @torch.no_grad()
 def feature_batches(frontend: Frontend, cases: Cases, options: TrainingOptions) -> Iterator[tuple[Frames, Tensor]]:
     """Yield features of cases and weights for `Frontend.calibrate`, in small batches, which it copies to float64."""
-    how: dict[str, Any] = {"dtype": PRECISIONS[options.precision], "device": options.device}
-    for _, batch in sequential_batches(cases, max_samples=max(1, options.max_samples // 16), **how):
+    few, dtype = max(1, options.max_samples // 16), PRECISIONS[options.precision]
+    for _, batch in sequential_batches(cases, max_samples=few, dtype=dtype, device=options.device):
         frames = Frames(batch.x, batch.mask, batch.rate)
         yield frontend.features(frames) if frontend.learned else frames, batch.weight
 

@@ -98,9 +98,16 @@ def fit_readout(
     loss = squared_errors if tags is None else partial(calibrated_losses, tags=tags)
     options, rng = FeatureOptions(band_hz=plan.band_hz, precision=precision), np.random.RandomState(seed)
     cases = TrainingCases(recordings, targets, data.weights, data.groups)
-    how: dict[str, Any] = {"standardizer": standardizer, "loss": loss, "targets": lambda merged: merged.targets}
-    how["found"] = None if found.has_times.any() or found.missing.any() else found
-    solved = fit_regression(options, cases, rng, seed=seed, **how)
+    solved = fit_regression(
+        options,
+        cases,
+        rng,
+        seed=seed,
+        targets=lambda merged: merged.targets,
+        found=None if found.has_times.any() or found.missing.any() else found,
+        standardizer=standardizer,
+        loss=loss,
+    )
     scale, offsets = _calibrated(solved, solved.regression.ridge.loo_predictions, slice(None), tags)
     return Readout(solved.regression, scale), offsets, partial(_offsets_without, solved, tags)
 

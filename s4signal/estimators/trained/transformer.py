@@ -104,7 +104,14 @@ class PretrainedNetwork(S4Regressor):
         return super()._encode_targets(np.zeros(len(signals)), signals, classes=classes, reset=reset)
 
     def _train(
-        self, cases: Cases, validation: Any, seed: int, device: torch.device, *, schedule: Schedule, **_: Any
+        self,
+        cases: Cases,
+        validation: Any,
+        seed: int,
+        device: torch.device,
+        offsets_without: Any,
+        schedule: Schedule,
+        **_: Any,
     ) -> None:
         if self.network_.frontend.learned:
             raise ValueError(
