@@ -38,15 +38,15 @@ def line_contrast(covariances: Tensor, *, solve: Callable[[Tensor, Tensor], Tens
     people mix the same sources otherwise.
     """
     K = round(((8 * covariances.shape[-1] + 1) ** 0.5 - 1) / 2)
-    row, column = torch.triu_indices(K, K)
-    place = torch.zeros(K, K, dtype=torch.long)
-    place[row, column] = place[column, row] = torch.arange(len(row))
+    row, column = np.triu_indices(K)
+    place = np.zeros((K, K), dtype=np.int64)
+    place[row, column] = place[column, row] = np.arange(len(row))
     noise = _mean_around(covariances, _GAP)
-    lines, around = (part.nan_to_num().double()[..., place] for part in (covariances, noise))
+    lines, around = (part.nan_to_num().double()[..., torch.from_numpy(place)] for part in (covariances, noise))
     mean_eigenvalue = around.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     ratio = solve(around + (_NOISE * mean_eigenvalue + 1e-10) * torch.eye(K, dtype=around.dtype), lines)
     mean_power = ratio.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True).to(covariances)
-    return torch.where((covariances + noise)[..., :1].isnan(), torch.nan, mean_power)
+    return mean_power.masked_fill((covariances + noise)[..., :1].isnan(), torch.nan)
 
 
 def contrast_exists(below_nyquist: NDArray[np.bool_]) -> NDArray[np.bool_]:
