@@ -4,6 +4,7 @@ Neighbouring bands vary together between days and people; a flicker response or 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,11 +39,8 @@ def line_contrast(covariances: Tensor, *, solve: Callable[[Tensor, Tensor], Tens
     people mix the same sources otherwise.
     """
     K = round(((8 * covariances.shape[-1] + 1) ** 0.5 - 1) / 2)
-    row, column = np.triu_indices(K)
-    place = np.zeros((K, K), dtype=np.int64)
-    place[row, column] = place[column, row] = np.arange(len(row))
-    noise = _mean_around(covariances, _GAP)
-    lines, around = (part.nan_to_num().double()[..., torch.from_numpy(place)] for part in (covariances, noise))
+    place, noise = _places(K), _mean_around(covariances, _GAP)
+    lines, around = (part.nan_to_num().double()[..., place] for part in (covariances, noise))
     mean_eigenvalue = around.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     ratio = solve(around + (_NOISE * mean_eigenvalue + 1e-10) * torch.eye(K, dtype=around.dtype), lines)
     mean_power = ratio.diagonal(dim1=-2, dim2=-1).mean(-1, keepdim=True).to(covariances)
@@ -130,6 +128,15 @@ def power_bandwidth(cases: Iterable[NDArray[np.floating]], sfreq: float, share: 
         power += (np.abs(np.fft.rfft(data, longest)) ** 2).sum(0)
     below = np.searchsorted(np.cumsum(power), share * power.sum())
     return float(np.fft.rfftfreq(longest, 1.0 / sfreq)[min(int(below), len(power) - 1)])
+
+
+@cache
+def _places(K: int) -> Tensor:
+    """Return the place of each pair of channels in the upper triangle of a covariance, (K, K)."""
+    row, column = np.triu_indices(K)
+    places = np.zeros((K, K), dtype=np.int64)
+    places[row, column] = places[column, row] = np.arange(len(row))
+    return torch.from_numpy(places)
 
 
 def _mean_around(values: Tensor, gap: int) -> Tensor:
