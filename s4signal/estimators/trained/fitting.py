@@ -19,7 +19,7 @@ from s4signal.estimators.trained.callbacks import end_task, own_callbacks
 from s4signal.estimators.trained.defaults import LIGHTEST, Defaults, LabelledCases, choose_defaults, trains_to_the_end
 from s4signal.estimators.trained.inference import Forward, InferenceCopies, inference_options, on_host, score_cases
 from s4signal.estimators.trained.missing import check_times, make_cases, training_rate
-from s4signal.estimators.trained.plan import Plan, Schedule, build_network, plan_network, plan_schedule
+from s4signal.estimators.trained.plan import Plan, build_network, plan_network, plan_schedule
 from s4signal.estimators.trained.precompute import prepare_training
 from s4signal.estimators.trained.readout import OffsetsWithout, Readout, Stacking, fit_readout, in_memory
 from s4signal.estimators.trained.splitting import Split, split_cases
@@ -36,7 +36,7 @@ from s4signal.nn import S4Network
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signal, Signals
 from s4signal.signals.clock import without_regular_times
-from s4signal.training import PRECISIONS, Cases, TrainingResult, fit_network, is_first, resolve_device
+from s4signal.training import PRECISIONS, Cases, TrainingOptions, TrainingResult, fit_network, is_first, resolve_device
 
 
 class NetworkFitting(CallbackSupportMixin, SignalEstimator):
@@ -91,10 +91,8 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         validation = None if held_out is None else self._prepare(held_out, seed, device, trains=False)[0]
         schedule = plan_schedule(self, self._plan, len(data.signals), defaults)
         self._plan = self._plan._replace(why={**self._plan.why, "schedule": schedule.text, "validation": why})
-        without = None if self.warm_start or validation is not None else offsets_without
-        self._train(
-            cases, validation, seed, device, without, schedule, parts=(data, held_out), given=(X, y), owner=owner
-        )
+        options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
+        self._train(cases, validation, options, offsets_without, parts=(data, held_out), given=(X, y), owner=owner)
 
     def _fit_on(self, X: Any, y: Any, sample_weight: Any, *, classes: Any) -> None:
         """Fit for one more epoch."""
@@ -200,14 +198,13 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
         trains: bool = True,
     ) -> tuple[Cases, OffsetsWithout | None]:
         """Return cases for the learned part, with the scores of a readout, which is fitted if ``refit``."""
-        offsets, without = None, None
-        if self._plan.readout == "closed_form":
+        plan, offsets, without = self._plan, None, None
+        if plan.readout == "closed_form":
             data = data._replace(signals=in_memory(data.signals))
             if refit:
                 given = data._replace(targets=self._standardised(data.targets))
-                plan, classifies = self._plan, self._stratified
                 self._readout, offsets, without = fit_readout(
-                    given, plan, self._standardizer, classifies=classifies, precision=self.precision, seed=seed
+                    given, plan, self._standardizer, classifies=self._stratified, precision=self.precision, seed=seed
                 )
             elif self._readout is not None:
                 offsets = self._readout.scores(data.signals)
@@ -215,37 +212,38 @@ class NetworkFitting(CallbackSupportMixin, SignalEstimator):
             data.signals,
             self._standardizer,
             sfreq=self.sfreq_,
-            sampling=self._plan.sampling,
+            sampling=plan.sampling,
             found=data.found,
             weights=data.weights,
             targets=self._target_tensor(data.targets),
-            changes=sample_changes(self._plan.augmentation) if trains else (),
+            changes=sample_changes(plan.augmentation) if trains else (),
         )
-        options, budget_gb = inference_options(self, self._plan, device), self.memory_budget_gb
-        prepared = prepare_training(self.network_, cases, options, self._plan, seed, first=first, budget_gb=budget_gb)
+        options = inference_options(self, plan, device)
+        prepared = prepare_training(
+            self.network_, cases, options, plan, seed, first=first, budget_gb=self.memory_budget_gb
+        )
         return replace(prepared, offsets=offsets), without
 
     def _train(
         self,
         cases: Cases,
         validation: Cases | None,
-        seed: int,
-        device: torch.device,
+        options: TrainingOptions,
         offsets_without: OffsetsWithout | None,
-        schedule: Schedule,
         *,
         parts: tuple[LabelledCases, LabelledCases | None],
         given: tuple[Any, Any],
         owner: Any,
     ) -> None:
         """Run the training loop, and call the callbacks of ``owner`` for its epochs."""
-        options = training_options(self, self._plan, schedule, self.network_, seed=seed, device=device)
         if self.checkpoint_dir is not None:
-            fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, seed, parts)
+            fingerprint = fingerprint_of(self, self._plan, self._standardizer, self.network_, options.seed, parts)
             options = replace(options, fingerprint=fingerprint, checkpoint_dir=self.checkpoint_dir)
         alone = not (self._stratified or self.warm_start or self._readout is None)
         stacking = Stacking(self._loss, options, self._stratified, alone)
-        shares = offsets_without and stacking.choose(self.network_, cases, parts[0], offsets_without)
+        shares = None
+        if offsets_without is not None and validation is None and not self.warm_start:
+            shares = stacking.choose(self.network_, cases, parts[0], offsets_without)
         with own_callbacks(owner, n_epochs=options.max_epochs, silent=not is_first()) as context:
 
             def on_epoch(line: dict[str, Any], network: nn.Module) -> bool:

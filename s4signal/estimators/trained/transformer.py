@@ -17,16 +17,14 @@ from s4signal.estimators.model_file import State, estimator_state, packed, unpac
 from s4signal.estimators.parameters import check_options
 from s4signal.estimators.trained.base import S4Estimator
 from s4signal.estimators.trained.classifier import S4Classifier
-from s4signal.estimators.trained.plan import Schedule
 from s4signal.estimators.trained.regressor import S4Regressor
-from s4signal.estimators.trained.training import training_options
 from s4signal.nn import Frames, S4Network
 from s4signal.nn.backbone import state_space_parameters
 from s4signal.nn.block import ChannelLinear
 from s4signal.nn.network import network_steps
 from s4signal.nn.randomness import draws_from
 from s4signal.signals import Signals
-from s4signal.training import Batch, Cases, TrainingResult, fit_network
+from s4signal.training import Batch, Cases, TrainingOptions, TrainingResult, fit_network
 
 SPAN, STARTS = 8, 0.06  # steps of a hidden span, and the share of steps that start one: 39 % are hidden
 TEMPERATURE = 0.1  # of the cosines
@@ -103,25 +101,16 @@ class PretrainedNetwork(S4Regressor):
     def _encode_targets(self, y: Any, signals: Signals, *, classes: Any, reset: bool) -> NDArray[np.float64]:
         return super()._encode_targets(np.zeros(len(signals)), signals, classes=classes, reset=reset)
 
-    def _train(
-        self,
-        cases: Cases,
-        validation: Any,
-        seed: int,
-        device: torch.device,
-        offsets_without: Any,
-        schedule: Schedule,
-        **_: Any,
-    ) -> None:
+    def _train(self, cases: Cases, validation: Any, options: TrainingOptions, *_: Any, **__: Any) -> None:
         if self.network_.frontend.learned:
             raise ValueError(
                 "the front end learns its features, and would learn features that are trivial to distinguish; pretrain "
                 "with frontend='auto', or with a module without parameters."
             )
-        with draws_from(torch.Generator().manual_seed(seed)):
+        with draws_from(torch.Generator().manual_seed(options.seed)):
             task = ContrastiveTask(self.network_, len(cases.load(0).data)).to(self.network_.head.weight)
         options = replace(
-            training_options(self, self._plan, schedule, self.network_, seed=seed, device=device),
+            options,
             losses=lambda task, batch, generator: cast(ContrastiveTask, task).losses(batch, generator),
             cuda_graphs=False,  # the number of hidden steps is random
             state_space=state_space_parameters(task),
