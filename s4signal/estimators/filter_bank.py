@@ -3,7 +3,6 @@
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
@@ -20,6 +19,7 @@ from s4signal.estimators.validation import check_observed, check_rate, check_sig
 from s4signal.signals import Signals
 from s4signal.signals.checks import AUDIO_SFREQ
 from s4signal.signals.clock import without_regular_times
+from s4signal.training import TrainingOptions
 
 _HOP_S = 0.01
 MAX_SAMPLES = 2**22  # at once: a band stores little per sample
@@ -159,13 +159,11 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
             sampling=self._sampling,
             visit=lambda index, case: check_observed(case, index),
         )
-        dtype = torch.float32 if signals[0].data.dtype == np.float32 else torch.float64  # the precision of X
+        precision = "32" if signals[0].data.dtype == np.float32 else "64"  # that of X
         bands = extract_features(
             lambda batch: self.bank_(batch.x, batch.mask, rate=batch.rate, gaps=batch.gaps),
             cases,
-            max_samples=MAX_SAMPLES,
-            dtype=dtype,
-            device=torch.device("cpu"),
+            TrainingOptions(max_samples=MAX_SAMPLES, precision=precision),
         )
         steps = finite_outputs([bands.load(index).data for index in range(len(bands))])
         if getattr(X, "ndim", 1) > 1:
@@ -193,8 +191,15 @@ class S4FilterBank(NamedFeaturesMixin, TransformerMixin, SignalEstimator, auto_w
         frequencies, bandwidths = nn.space_bands(
             self.spacing, self.n_bands, lowest, highest, order=self.order, seed=seed
         )
-        options: dict[str, Any] = {"order": self.order, "output": self.output, "smooth_s": self.smooth_s}
-        return nn.FilterBank(frequencies_hz=frequencies, bandwidths_hz=bandwidths, sfreq=sfreq, hop_s=hop_s, **options)
+        return nn.FilterBank(
+            frequencies_hz=frequencies,
+            bandwidths_hz=bandwidths,
+            sfreq=sfreq,
+            hop_s=hop_s,
+            order=self.order,
+            output=self.output,
+            smooth_s=self.smooth_s,
+        )
 
     def _check_durations(self, signals: Signals) -> None:
         rates = np.nan_to_num(signals.sfreqs, nan=self.sfreq_ or 1.0)

@@ -14,7 +14,7 @@ from s4signal import S4Classifier
 from s4signal.errors import CheckpointError
 from s4signal.estimators.trained.precompute import extract_features
 from s4signal.nn import Frames
-from s4signal.training import Cases, evaluate_network, fit_network, resolve_device
+from s4signal.training import Cases, TrainingOptions, evaluate_network, fit_network, resolve_device
 from s4signal.training.loading import half_the_samples
 
 __all__: list[str] = []
@@ -107,9 +107,9 @@ def test_features_are_computed_in_halves():
             raise NO_MEMORY["cuda"]
         return Frames(batch.x.cumsum(-1), batch.mask, batch.rate)
 
-    where = {"max_samples": 10**6, "dtype": torch.float64, "device": torch.device("cpu")}
+    options = TrainingOptions(max_samples=10**6, precision="64")
     with pytest.warns(UserWarning, match="in halves") as caught:
-        found = extract_features(features, cases, **where)
+        found = extract_features(features, cases, options)
     assert len(caught) == 1
     for index in range(20):
         np.testing.assert_allclose(found.load(index).data, cases.load(index).data.cumsum(-1), atol=1e-12)

@@ -91,13 +91,7 @@ class FeatureStore:
 
 @torch.no_grad()
 def extract_features(
-    features: Callable[[Batch], Frames],
-    cases: Cases,
-    *,
-    max_samples: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    budget_gb: float = np.inf,
+    features: Callable[[Batch], Frames], cases: Cases, options: TrainingOptions, *, budget_gb: float = np.inf
 ) -> Cases:
     """Apply a function to batches of cases, and store its result for each case; beyond ``budget_gb`` on disk."""
     store, rates = FeatureStore(cases.lengths * cases.rates, budget_gb), np.empty(len(cases))
@@ -111,7 +105,8 @@ def extract_features(
             store.put(int(index), column[:, :length])
         rates[indices] = frames.rate
 
-    run_in_parts(keep, cases, max_samples=max_samples, dtype=dtype, device=device)
+    dtype = PRECISIONS[options.precision]
+    run_in_parts(keep, cases, max_samples=options.max_samples, dtype=dtype, device=options.device)
     return Cases(lambda index: Samples(store.get(index)), store.n_steps, rates, cases.weights, cases.targets)
 
 
@@ -121,12 +116,7 @@ def precompute(frontend: Frontend, cases: Cases, options: TrainingOptions, *, bu
     if not frontend.precomputable:
         return cases
     return extract_features(
-        lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)),
-        cases,
-        max_samples=options.max_samples,
-        dtype=PRECISIONS[options.precision],
-        device=options.device,
-        budget_gb=budget_gb,
+        lambda batch: frontend.features(Frames(batch.x, batch.mask, batch.rate)), cases, options, budget_gb=budget_gb
     )
 
 
