@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,13 +100,13 @@ def fit_regression(
     rng: np.random.RandomState,
     *,
     seed: int,
-    targets: Callable[[TrainingCases], Floats],
+    targets: Callable[[TrainingCases], Floats] = attrgetter("targets"),
     alphas: Sequence[float] = ALPHAS,
     found: Survey | None = None,
     standardizer: Standardizer | None = None,
     loss: Loss = squared_errors,
 ) -> Solved:
-    """Draw a feature map, compute features, and fit a regression to the values that ``targets`` returns.
+    """Draw a feature map, compute features, and fit a regression to the targets, or to what ``targets`` returns.
 
     ``options`` has the parameters of `S4RandomFeatures`. ``found``, a survey of the cases with digests, and
     ``standardizer`` are computed if they are not given. ``loss`` is the loss of left-out groups.

@@ -71,8 +71,9 @@ class Readout(NamedTuple):
     @classmethod
     def from_state(cls, state: State, plan: Plan, precision: str) -> "Readout":
         """Check and restore the state of `to_state`, for a network of this plan."""
-        options: dict[str, Any] = {"n_channels": plan.n_channels, "sfreq": plan.sfreq, "precision": precision}
-        regression, _ = FeatureRegression.from_state(state, **options)
+        regression, _ = FeatureRegression.from_state(
+            state, n_channels=plan.n_channels, sfreq=plan.sfreq, precision=precision
+        )
         n_outputs = regression.ridge.coef.shape[-1]
         if n_outputs != plan.n_outputs:
             raise ModelFileError(f"its readout has {n_outputs} outputs, not {plan.n_outputs}.")
@@ -98,16 +99,8 @@ def fit_readout(
     loss = squared_errors if tags is None else partial(calibrated_losses, tags=tags)
     options, rng = FeatureOptions(band_hz=plan.band_hz, precision=precision), np.random.RandomState(seed)
     cases = TrainingCases(recordings, targets, data.weights, data.groups)
-    solved = fit_regression(
-        options,
-        cases,
-        rng,
-        seed=seed,
-        targets=lambda merged: merged.targets,
-        found=None if found.has_times.any() or found.missing.any() else found,
-        standardizer=standardizer,
-        loss=loss,
-    )
+    complete = None if found.has_times.any() or found.missing.any() else found
+    solved = fit_regression(options, cases, rng, seed=seed, found=complete, standardizer=standardizer, loss=loss)
     scale, offsets = _calibrated(solved, solved.regression.ridge.loo_predictions, slice(None), tags)
     return Readout(solved.regression, scale), offsets, partial(_offsets_without, solved, tags)
 
