@@ -5,7 +5,7 @@ Neighbouring bands vary together between days and people; a flicker response or 
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -67,23 +67,21 @@ class Contrast(NamedTuple):
 
     def bank(
         self,
-        bandwidth_hz: float,
+        band_hz: tuple[float, float],
         n_components: int,
         *,
         sfreq: float,
         shortest: float,
         longest_hop: float,
         dtype: torch.dtype,
-        band_hz: tuple[float, float] | None = None,
     ) -> PooledStatistics:
-        """Space bands evenly up to ``bandwidth_hz``, or over ``band_hz``, at least sfreq / ``shortest`` apart."""
-        lowest, highest = band_hz or (0.0, max(bandwidth_hz, _FEWEST * sfreq / shortest))
+        """Space bands evenly over ``band_hz``, at least sfreq / ``shortest`` apart."""
+        lowest, highest = band_hz
         width = min(_HIGHEST * sfreq, highest) - lowest
         bands = int(np.clip(width * shortest / sfreq, 1, self.most))
         frequencies = lowest + width * (np.arange(bands) + 0.5) / bands
         bandwidths = np.full(bands, self.width * width / bands)
         none = torch.zeros(bands, 0, 2, dtype=dtype)
-        empty: dict[str, Any] = dict.fromkeys(("quantiles", "thresholds", "scales"), none)
         return PooledStatistics(
             frequencies_hz=torch.from_numpy(frequencies),
             bandwidths_hz=torch.from_numpy(bandwidths),
@@ -92,7 +90,9 @@ class Contrast(NamedTuple):
             has_segment_means=torch.zeros(bands, dtype=torch.bool),
             spatial_filters=torch.zeros(bands, 0, n_components, dtype=dtype),
             components=torch.eye(n_components, dtype=dtype),
-            **empty,
+            quantiles=none,
+            thresholds=none,
+            scales=none,
             sfreq=sfreq,
             n_windows=1,
             shrinkage=self.shrinkage,
@@ -108,14 +108,23 @@ CONTRASTS = {
 
 
 def contrast_banks(
-    cases: Sequence[NDArray[np.floating]], n_components: int, *, sfreq: float, **how: Any
+    cases: Sequence[NDArray[np.floating]],
+    n_components: int,
+    *,
+    sfreq: float,
+    shortest: float,
+    longest_hop: float,
+    dtype: torch.dtype,
+    band_hz: tuple[float, float] | None,
 ) -> dict[str, PooledStatistics]:
-    """Return the bands of each contrast for cases (C, n_times); ``how`` are the other arguments of `Contrast.bank`."""
+    """Return the bands of each contrast for cases (C, n_times), over ``band_hz`` or up to nearly all of the power."""
     longest, banks = max(data.shape[1] for data in cases), {}
     # A line is compared with its neighbours only: strong drifts, which differences lack, do not bound the band.
     for name, some, power in ((NARROW_BANDS, cases, _POWER), (LINES, [np.diff(data) for data in cases], _STEPS)):
-        bandwidth_hz = power_bandwidth(some, sfreq, power, longest=longest)
-        bank = CONTRASTS[name].bank(bandwidth_hz, n_components, sfreq=sfreq, **how)
+        band = band_hz or (0.0, max(power_bandwidth(some, sfreq, power, longest=longest), _FEWEST * sfreq / shortest))
+        bank = CONTRASTS[name].bank(
+            band, n_components, sfreq=sfreq, shortest=shortest, longest_hop=longest_hop, dtype=dtype
+        )
         if len(bank.hops) >= CONTRASTS[name].fewest:
             banks[name] = bank
     return banks

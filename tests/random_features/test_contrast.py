@@ -70,7 +70,7 @@ def test_nearly_all_power_lies_below_the_bandwidth():
 def test_narrow_bands_cover_the_bandwidth_up_to_045_of_the_rate():
     for bandwidth_hz, highest in ((20.0, 20.0), (49.0, 45.0)):
         bands = CONTRASTS["narrow bands"].bank(
-            bandwidth_hz, 3, sfreq=100.0, shortest=1000.0, longest_hop=8.0, dtype=torch.float64
+            (0.0, bandwidth_hz), 3, sfreq=100.0, shortest=1000.0, longest_hop=8.0, dtype=torch.float64
         )
         edges = bands.frequencies_hz + bands.bandwidths_hz * torch.tensor([[-0.5], [0.5]])
         torch.testing.assert_close(edges[0, 1:], edges[1, :-1])
