@@ -51,8 +51,9 @@ def export_model(parts: Parts, path: Any, *, format: str, view: str, longest: in
     metadata |= {"view": view, **bounds}
     with _quiet(), torch.no_grad():
         # Conditions on a length that the exporter cannot prove, such as n % (64 n) != 0, are checked at run time.
-        deferred: dict[str, Any] = {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}
-        program = torch.export.export(module, inputs, dynamic_shapes=shapes, **deferred)
+        program = torch.export.export(
+            module, inputs, dynamic_shapes=shapes, strict=False, prefer_deferred_runtime_asserts_over_guards=True
+        )
         content = _onnx(program, names, metadata) if format == "onnx" else _torch(program, metadata)
     replace_file(path, content)
     return metadata

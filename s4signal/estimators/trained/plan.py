@@ -275,19 +275,19 @@ def _lookahead(lookahead_s: float | None, step_s: float, n_layers: int) -> float
 
 
 def _frontend(plan: Plan, d_model: int, module: Any) -> Frontend:
+    sfreq = plan.sfreq or 1.0
     if plan.frontend == "linear":
         return LinearFrontend(plan.n_inputs, d_model)
-    if plan.frontend in BY_HOPS:
-        hops = {"sfreq": plan.sfreq or 1.0, "hop_s": plan.step_s}
-        if plan.frontend == "hop_means":
-            return HopMeansFrontend(plan.n_channels, d_model, **hops)
-        return BandPowerFrontend(plan.n_channels, d_model, **hops, band_hz=plan.band_hz)
+    if plan.frontend == "hop_means":
+        return HopMeansFrontend(plan.n_channels, d_model, sfreq=sfreq, hop_s=plan.step_s)
+    if plan.frontend == "band_power":
+        return BandPowerFrontend(plan.n_channels, d_model, sfreq=sfreq, hop_s=plan.step_s, band_hz=plan.band_hz)
     if plan.frontend == "module" and not isinstance(module, FilterBank):
         return ModuleFrontend(copy.deepcopy(module), plan.n_features or 0, d_model)
     if plan.frontend not in ("filterbank", "module"):
         raise ValueError(f"a plan has no front end {plan.frontend!r}.")
     given = plan.frontend == "module"
-    bank = copy.deepcopy(module) if given else sound_bank(plan.sfreq or 1.0, plan.hop_s or HOP_S, plan.band_hz)
+    bank = copy.deepcopy(module) if given else sound_bank(sfreq, plan.hop_s or HOP_S, plan.band_hz)
     return FilterBankFrontend(
         plan.n_channels,
         d_model,
