@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"s4signal", "pipelines", "notebooks", "tests"}
 ARTEFACTS = {"__pycache__", "build", "dist", "out"}
 LONGEST_FILE, LONGEST_TEST_FILE, LONGEST_FUNCTION = 300, 400, 40
-MOST_LINES, MOST_CODE = 30_219, 18_689  # the present size: to add lines, delete others first, or raise the limit openly
+MOST_LINES, MOST_CODE = 30_225, 18_692  # the present size: to add lines, delete others first, or raise the limit openly
 SOURCES = sorted((ROOT / "s4signal").rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
 # Documented in spite of their underscore: methods of named tuples; of scikit-learn, for callbacks; of torch, the

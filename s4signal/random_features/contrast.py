@@ -39,7 +39,7 @@ def line_contrast(covariances: Tensor, *, solve: Callable[[Tensor, Tensor], Tens
     people mix the same sources otherwise.
     """
     K = round(((8 * covariances.shape[-1] + 1) ** 0.5 - 1) / 2)
-    place, noise = _places(K), _mean_around(covariances, _GAP)
+    place, noise = torch.from_numpy(_places(K)), _mean_around(covariances, _GAP)
     lines, around = (part.nan_to_num().double()[..., place] for part in (covariances, noise))
     mean_eigenvalue = around.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     ratio = solve(around + (_NOISE * mean_eigenvalue + 1e-10) * torch.eye(K, dtype=around.dtype), lines)
@@ -140,12 +140,15 @@ def power_bandwidth(cases: Iterable[NDArray[np.floating]], sfreq: float, share: 
 
 
 @cache
-def _places(K: int) -> Tensor:
-    """Return the place of each pair of channels in the upper triangle of a covariance, (K, K)."""
+def _places(K: int) -> NDArray[np.int64]:
+    """Return the place of each pair of channels in the upper triangle of a covariance, (K, K).
+
+    No tensor: one that is made while a model is exported must not be kept.
+    """
     row, column = np.triu_indices(K)
     places = np.zeros((K, K), dtype=np.int64)
     places[row, column] = places[column, row] = np.arange(len(row))
-    return torch.from_numpy(places)
+    return places
 
 
 def _mean_around(values: Tensor, gap: int) -> Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from s4signal.estimators.features.plain import eliminate
 from s4signal.random_features.contrast import (
     CONTRASTS,
     contrast_exists,
@@ -57,6 +58,17 @@ def test_a_line_exists_if_all_of_its_neighbours_do(rng):
     assert part[0, :, 0].isfinite().numpy().tolist() == exists.tolist()
     torch.testing.assert_close(part[:, exists], whole[:, exists])
     assert (line_contrast(torch.zeros(1, 24, 6)) == 0).all()  # no signal
+
+
+class Lines(torch.nn.Module):
+    def forward(self, covariances):
+        return line_contrast(covariances, solve=eliminate)
+
+
+def test_lines_are_computed_after_an_export_as_before_it():
+    S = torch.eye(5, dtype=torch.float64)[np.triu_indices(5)].expand(1, 20, 15)  # five channels: in no other test here
+    torch.export.export(Lines(), (S,))
+    assert line_contrast(S).numpy().shape == (1, 20, 1)
 
 
 def test_nearly_all_power_lies_below_the_bandwidth():

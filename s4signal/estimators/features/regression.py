@@ -181,11 +181,12 @@ def map_from_state(state: State, n_channels: int, sfreq: float | None, precision
     standardizer = Standardizer.from_state(state.part("standardizer"), n_channels=n_channels)
     dtype, summaries = PRECISIONS[precision], None
     oscillators = _bank_from_state(state.part("oscillators"), n_channels, sfreq or 1.0, dtype)
-    contrasts = {
-        name: _bank_from_state(state.part(kind.part), len(oscillators.components), sfreq or 1.0, dtype)
-        for name, kind in CONTRASTS.items()
-        if kind.part in state.plain  # files of older versions have no lines
-    }
+    contrasts = {}
+    for name, kind in CONTRASTS.items() if n_channels > 1 else ():
+        if name != LINES or kind.part in state.plain:  # files of older versions, and of short cases, have no lines
+            log = kind.shrinkage is not None
+            bank = _bank_from_state(state.part(kind.part), len(oscillators.components), sfreq or 1.0, dtype, log=log)
+            contrasts[name] = bank
     if "summaries" in state.plain:
         summaries = ObservationSummaries.from_state(state.part("summaries"), n_channels)
     fill, timed = state.array("fill", None), state.value("timed", bool)
@@ -223,7 +224,9 @@ def _arrays(record: Any) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in values.items() if isinstance(value, Tensor)}
 
 
-def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.dtype) -> PooledStatistics:
+def _bank_from_state(
+    state: State, n_channels: int, sfreq: float, dtype: torch.dtype, *, log: bool = True
+) -> PooledStatistics:
     filters = state.array("spatial_filters", None, None, n_channels)
     F, J, _ = filters.shape
     orders, hops = state.array("orders", F, kinds="i"), state.array("hops", F, positive=True)
@@ -245,7 +248,7 @@ def _bank_from_state(state: State, n_channels: int, sfreq: float, dtype: torch.d
         sfreq=sfreq,
         # The feature map checks sizes; narrow bands have no spatial filters and no windows.
         n_windows=state.value("n_windows", int, low=1, high=2**20 if J > 0 else 1),
-        shrinkage=state.value("shrinkage", float, None, low=0.0),
+        shrinkage=state.value("shrinkage", float if log else None, low=0.0),
         combinations=combinations,
     )
 

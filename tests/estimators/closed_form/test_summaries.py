@@ -191,6 +191,28 @@ def test_infinity_is_refused(precision):
         S4RidgeRegressor(**SMALL, precision=precision).fit(cases, np.arange(40.0), times=times)
 
 
+@pytest.mark.parametrize(
+    ("bands", "wrong"),
+    [
+        (None, "the entry bands is missing"),
+        ({"shrinkage": None}, "shrinkage must be float"),
+        ({"shrinkage": -1.0}, "shrinkage is out of range"),
+    ],
+)
+def test_file_without_bands_or_with_others_is_refused(tmp_path, bands, wrong):
+    S4RidgeRegressor(**SMALL).fit(np.random.default_rng(0).standard_normal((12, 2, 64)), np.arange(12.0)).save(
+        tmp_path / "model.s4"
+    )
+    state = read_model(tmp_path / "model.s4")
+    if bands is None:
+        del state.plain["features"]["bands"]
+    else:
+        state.plain["features"]["bands"] |= bands
+    write_model(tmp_path / "model.s4", state)
+    with pytest.raises(ModelFileError, match=wrong):
+        S4RidgeRegressor.load(tmp_path / "model.s4")
+
+
 @pytest.mark.parametrize("revision", [None, 0, 2])
 def test_file_with_another_feature_revision_is_refused(tmp_path, revision):
     X = np.random.default_rng(0).standard_normal((12, 2, 64))
